@@ -9,23 +9,28 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from operatorkit.errors import InputError, NotFound
+from operatorkit.errors import InputError
+from operators.mysql_sharding.cli_backups import backup, restore
+from operators.mysql_sharding.cli_cluster import (
+    JSON,
+    cluster_options,
+    output_option,
+    read_cluster,
+    read_object,
+    read_shard,
+    with_cluster,
+)
 
 if TYPE_CHECKING:
     from operatorkit.cluster import ClusterAPI
     from operators.mysql_sharding.api import MysqlCluster, MysqlDatabase
 
 __all__ = ["command", "describe", "lines"]
-
-T = TypeVar("T")
-JSON = dict[str, Any]
-Work = Callable[["ClusterAPI", str], Awaitable[T]]
 
 _FOLLOW_SECONDS = 0.5
 
@@ -35,44 +40,8 @@ def command() -> None:
     """Inspect and change sharded MySQL."""
 
 
-def _cluster_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options by which a Kubernetes cluster and a namespace are found."""
-    options = [
-        click.option(
-            "--kubeconfig", metavar="FILE", help="Path of the kubeconfig; by default $KUBECONFIG."
-        ),
-        click.option(
-            "--context",
-            metavar="NAME",
-            help="Context of the kubeconfig; by default the current one.",
-        ),
-        click.option(
-            "--namespace", "-n", metavar="NAME", help="Namespace; by default that of the context."
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-_output_option = click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
-)
-
-
-def _with_cluster(
-    kubeconfig: str | None, context: str | None, namespace: str | None, work: Work[T]
-) -> T:
-    """Run `work` with a client and the namespace that is meant."""
-    from operatorkit.cluster import LiveCluster, load_config
-
-    config = load_config(kubeconfig, context)
-
-    async def run() -> T:
-        async with LiveCluster(config) as api:
-            return await work(api, namespace or config.namespace or "default")
-
-    return asyncio.run(run())
+command.add_command(backup)
+command.add_command(restore)
 
 
 # status --------------------------------------------------------------------------------------------
@@ -80,18 +49,18 @@ def _with_cluster(
 
 @command.command("status")
 @click.argument("name")
-@_cluster_options
-@_output_option
+@cluster_options
+@output_option
 def status(
     name: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str
 ) -> None:
     """Show the shards of a MysqlCluster, their members, and the rollout with its reason."""
 
     async def work(api: ClusterAPI, where: str) -> JSON:
-        cluster = await _cluster(api, name, where)
+        cluster = await read_cluster(api, name, where)
         return describe(cluster, await _shards(api, cluster, where))
 
-    found = _with_cluster(kubeconfig, context, namespace, work)
+    found = with_cluster(kubeconfig, context, namespace, work)
     if output == "json":
         click.echo(json.dumps(found))
         return
@@ -203,7 +172,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 @command.command("switchover")
 @click.argument("shard")
 @click.option("--to", required=True, metavar="MEMBER", help="Member that becomes the primary.")
-@_cluster_options
+@cluster_options
 def switchover(
     shard: str, to: str, kubeconfig: str | None, context: str | None, namespace: str | None
 ) -> None:
@@ -214,7 +183,7 @@ def switchover(
         from operators.mysql_sharding.api import MysqlDatabase
         from operators.mysql_sharding.objects import member_names
 
-        found = await _shard(api, shard, where)
+        found = await read_shard(api, shard, where)
         if to not in member_names(found):
             members = ", ".join(member_names(found))
             raise InputError(f"{to} is no member of MysqlDatabase {shard}: use one of {members}")
@@ -226,12 +195,12 @@ def switchover(
         )
         return f"mysqldatabase/{shard}: a switchover to {to} is requested"
 
-    click.echo(_with_cluster(kubeconfig, context, namespace, work))
+    click.echo(with_cluster(kubeconfig, context, namespace, work))
 
 
 @command.command("failover")
 @click.argument("shard")
-@_cluster_options
+@cluster_options
 def failover(
     shard: str, kubeconfig: str | None, context: str | None, namespace: str | None
 ) -> None:
@@ -243,13 +212,13 @@ def failover(
     async def work(api: ClusterAPI, where: str) -> str:
         from operatorkit.kinds import PODS
 
-        found = await _shard(api, shard, where)
+        found = await read_shard(api, shard, where)
         if not found.status.primary or found.spec.replicas < 2:
             raise InputError(f"MysqlDatabase {shard} has no replica that could be promoted")
         await api.delete(PODS, found.status.primary, namespace=where, grace_period_seconds=1)
         return f"mysqldatabase/{shard}: the pod of {found.status.primary} is deleted"
 
-    click.echo(_with_cluster(kubeconfig, context, namespace, work))
+    click.echo(with_cluster(kubeconfig, context, namespace, work))
 
 
 @command.command("rollback")
@@ -259,7 +228,7 @@ def failover(
     metavar="REVISION",
     help="Number or name of the revision; by default the one before the newest.",
 )
-@_cluster_options
+@cluster_options
 def rollback(
     name: str, to: str | None, kubeconfig: str | None, context: str | None, namespace: str | None
 ) -> None:
@@ -272,7 +241,7 @@ def rollback(
         from operatorkit.cluster import PatchType
         from operators.mysql_sharding.api import MysqlCluster
 
-        cluster = await _cluster(api, name, where)
+        cluster = await read_cluster(api, name, where)
         revision = _chosen(await _revisions(api, cluster, where), to, name)
         patch = [
             {
@@ -290,7 +259,7 @@ def rollback(
         )
         return f"mysqlcluster/{name} rolled back to {revision['metadata']['name']}"
 
-    click.echo(_with_cluster(kubeconfig, context, namespace, work))
+    click.echo(with_cluster(kubeconfig, context, namespace, work))
 
 
 @command.command("reshard")
@@ -301,7 +270,7 @@ def rollback(
 @click.option(
     "--wait/--no-wait", default=True, help="Show the progress until all buckets are moved."
 )
-@_cluster_options
+@cluster_options
 def reshard(
     name: str,
     shards: int,
@@ -319,7 +288,7 @@ def reshard(
         from operatorkit.cluster import PatchType
         from operators.mysql_sharding.api import MysqlCluster
 
-        cluster = await _cluster(api, name, where)
+        cluster = await read_cluster(api, name, where)
         if cluster.spec.proxy is None:
             raise InputError(f"MysqlCluster {name} has no proxy, and so no buckets: add spec.proxy")
         found = await api.patch(
@@ -333,7 +302,7 @@ def reshard(
         if wait:
             await _follow(api, MysqlCluster.read(found), where)
 
-    _with_cluster(kubeconfig, context, namespace, work)
+    with_cluster(kubeconfig, context, namespace, work)
 
 
 async def _follow(api: ClusterAPI, cluster: MysqlCluster, where: str) -> None:
@@ -353,15 +322,15 @@ async def _follow(api: ClusterAPI, cluster: MysqlCluster, where: str) -> None:
         if not moving and not remaining(held, cluster.spec.shards):
             return
         await asyncio.sleep(_FOLLOW_SECONDS)
-        cluster = await _cluster(api, cluster.metadata.name, where)
+        cluster = await read_cluster(api, cluster.metadata.name, where)
 
 
 @command.command("sql")
 @click.argument("shard")
 @click.argument("statement")
 @click.option("--member", metavar="NAME", help="Member; by default the primary.")
-@_cluster_options
-@_output_option
+@cluster_options
+@output_option
 def sql(
     shard: str,
     statement: str,
@@ -386,12 +355,12 @@ def sql(
         )
         from operators.mysql_sharding.sql import Asyncmy, Login
 
-        found = await _shard(api, shard, where)
+        found = await read_shard(api, shard, where)
         name = member or found.status.primary
         if not name:
             raise InputError(f"MysqlDatabase {shard} has no primary: name a member with --member")
-        pod = await _object(api, PODS, name, where, "pod")
-        secret = await _object(api, SECRETS, accounts_secret_name(found), where, "Secret")
+        pod = await read_object(api, PODS, name, where, "pod")
+        secret = await read_object(api, SECRETS, accounts_secret_name(found), where, "Secret")
         address = (pod.get("status") or {}).get("podIP")
         if not address:
             raise InputError(f"pod {name} has no address: wait until it runs")
@@ -404,7 +373,7 @@ def sql(
         finally:
             session.close()
 
-    rows = _with_cluster(kubeconfig, context, namespace, work)
+    rows = with_cluster(kubeconfig, context, namespace, work)
     if output == "json":
         click.echo(json.dumps(rows, default=str))
     elif rows:
@@ -412,185 +381,7 @@ def sql(
         click.echo("\n".join(_table(list(rows[0]), cells)))
 
 
-# backups -------------------------------------------------------------------------------------------
-
-
-@command.command("backup")
-@click.argument("name")
-@click.option(
-    "--as", "as_", metavar="BACKUP", help="Name of the MysqlBackup; by default with the time."
-)
-@click.option(
-    "--claim",
-    metavar="CLAIM",
-    help="Claim to write to; by default that of spec.backup.destination.",
-)
-@_cluster_options
-def backup(
-    name: str,
-    as_: str | None,
-    claim: str | None,
-    kubeconfig: str | None,
-    context: str | None,
-    namespace: str | None,
-) -> None:
-    """Request a backup of a MysqlCluster now; `kubectl get mybak` shows how far it is."""
-
-    async def work(api: ClusterAPI, where: str) -> str:
-        from operatorkit.errors import AlreadyExists
-        from operatorkit.resource import ObjectMeta
-        from operators.mysql_sharding.backup.api import (
-            BackupDestination,
-            MysqlBackup,
-            MysqlBackupSpec,
-        )
-        from operators.mysql_sharding.backup.check import BACKUP_NAME_MAX_LENGTH
-
-        cluster = await _cluster(api, name, where)
-        policy = cluster.spec.backup
-        if claim is None and policy is None:
-            raise InputError(f"MysqlCluster {name} has no spec.backup: name a claim with --claim")
-        chosen = as_ or f"{name}-{datetime.now(UTC):%Y%m%d%H%M%S}"
-        if len(chosen) > BACKUP_NAME_MAX_LENGTH:
-            most = f"{BACKUP_NAME_MAX_LENGTH} characters at most: choose one with --as"
-            raise InputError(f"the name {chosen} is too long, it may have {most}")
-        destination = (
-            BackupDestination(claim=claim)
-            if claim is not None or policy is None
-            else policy.destination
-        )
-        body = MysqlBackup(
-            metadata=ObjectMeta(name=chosen, namespace=where),
-            spec=MysqlBackupSpec(cluster=name, destination=destination),
-        )
-        try:
-            await api.create(MysqlBackup.api_resource(), body.write(), namespace=where)
-        except AlreadyExists as error:
-            raise InputError(f"there is a MysqlBackup {chosen}: choose another --as") from error
-        return f"mysqlbackup/{chosen} created"
-
-    click.echo(_with_cluster(kubeconfig, context, namespace, work))
-
-
-@command.command("restore")
-@click.argument("name")
-@click.option("--as", "as_", required=True, metavar="CLUSTER", help="Name of the new MysqlCluster.")
-@click.option(
-    "--backup", "backup_", metavar="BACKUP", help="MysqlBackup; by default the last suitable one."
-)
-@click.option(
-    "--to",
-    metavar="TIME",
-    help="Moment to restore, such as 2026-01-02T03:04:05Z; by default that of the backup.",
-)
-@_cluster_options
-def restore(
-    name: str,
-    as_: str,
-    backup_: str | None,
-    to: str | None,
-    kubeconfig: str | None,
-    context: str | None,
-    namespace: str | None,
-) -> None:
-    """Create a MysqlCluster like NAME from one of its backups, as of the backup or of a moment.
-
-    The new cluster takes no backups by itself: add spec.backup when it replaces the old one.
-    """
-    point = _moment(to)
-
-    async def work(api: ClusterAPI, where: str) -> str:
-        from operatorkit.errors import AlreadyExists
-        from operatorkit.resource import ObjectMeta
-        from operators.mysql_sharding.api import MysqlCluster
-        from operators.mysql_sharding.backup.spec import RestoreFrom
-
-        old = await _cluster(api, name, where)
-        chosen = await _chosen_backup(api, name, where, backup_, point)
-        spec = old.spec.model_copy(
-            update={
-                "backup": None,
-                "rollback_to": "",
-                "restore_from": RestoreFrom(backup=chosen, point_in_time=point),
-            }
-        )
-        new = MysqlCluster(metadata=ObjectMeta(name=as_, namespace=where), spec=spec)
-        try:
-            await api.create(MysqlCluster.api_resource(), new.write(), namespace=where)
-        except AlreadyExists as error:
-            message = (
-                f"there is a MysqlCluster {as_}, which is not overwritten: choose another --as"
-            )
-            raise InputError(message) from error
-        when = f" as of {to}" if to else ""
-        return f"mysqlcluster/{as_} is restored from {chosen}{when}"
-
-    click.echo(_with_cluster(kubeconfig, context, namespace, work))
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        message = f"--to {text} is no time: write it as 2026-01-02T03:04:05Z"
-        raise InputError(message) from error
-    if found.utcoffset() is None:
-        raise InputError(f"--to {text} has no time zone: write it as {text}Z, if it is UTC")
-    return found.astimezone(UTC).replace(microsecond=0)
-
-
-async def _chosen_backup(
-    api: ClusterAPI, name: str, where: str, wanted: str | None, point: datetime | None
-) -> str:
-    """Return the name of the last completed backup before a moment. Raises InputError."""
-    from operators.mysql_sharding.backup.api import MysqlBackup
-    from operators.mysql_sharding.backup.schedule import completed_at
-
-    items = (await api.list(MysqlBackup.api_resource(), namespace=where)).items
-    backups = [one for one in map(MysqlBackup.read, items) if one.spec.cluster == name]
-    known = sorted(
-        (at, one.metadata.name) for one in backups if (at := completed_at(one)) is not None
-    )
-    if wanted is not None:
-        if wanted not in {each for _, each in known}:
-            names = ", ".join(each for _, each in known) or "none"
-            message = f"{wanted} is no completed MysqlBackup of {name}: there are {names}"
-            raise InputError(message)
-        return wanted
-    before = [each for at, each in known if point is None or at <= point]
-    if not before:
-        first = f": the first one is of {known[0][0]:%Y-%m-%dT%H:%M:%SZ}" if known else ""
-        when = f" before {point:%Y-%m-%dT%H:%M:%SZ}" if point is not None else ""
-        raise InputError(f"MysqlCluster {name} has no completed MysqlBackup{when}{first}")
-    return before[-1]
-
-
 # What is read --------------------------------------------------------------------------------------
-
-
-async def _object(api: ClusterAPI, resource: Any, name: str, where: str, kind: str) -> JSON:
-    try:
-        return await api.get(resource, name, namespace=where)
-    except NotFound as error:
-        raise InputError(
-            f"there is no {kind} {name} in namespace {where}: name another with -n"
-        ) from error
-
-
-async def _cluster(api: ClusterAPI, name: str, where: str) -> MysqlCluster:
-    from operators.mysql_sharding.api import MysqlCluster
-
-    found = await _object(api, MysqlCluster.api_resource(), name, where, "MysqlCluster")
-    return MysqlCluster.read(found)
-
-
-async def _shard(api: ClusterAPI, name: str, where: str) -> MysqlDatabase:
-    from operators.mysql_sharding.api import MysqlDatabase
-
-    found = await _object(api, MysqlDatabase.api_resource(), name, where, "MysqlDatabase")
-    return MysqlDatabase.read(found)
 
 
 async def _shards(api: ClusterAPI, cluster: MysqlCluster, where: str) -> list[MysqlDatabase]:
