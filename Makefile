@@ -84,6 +84,7 @@ soak: $(VENV)/.dev ## random histories of the engine (SEEDS=1000 FIRST=0); witho
 		env PYTHONPATH=tests $(BIN)/python -m soak.mysql_histories --steps $(or $(MYSQL_STEPS),300000) && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.replicas && \
 		env PYTHONPATH=tests $(BIN)/python -m soak.mysql_kills && \
+		env PYTHONPATH=tests $(BIN)/python -m soak.mysql_reshard && \
 		env KILL_EVERY=1 $(BIN)/python -m pytest tests/scenarios/pki/test_pki_killed.py; \
 	fi
 	@if [ -z "$(SEEDS)" ] && $(BIN)/python -m operatorkit.controlplane.real find >/dev/null 2>&1; then \

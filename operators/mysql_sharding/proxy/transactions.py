@@ -32,7 +32,7 @@ class Xid:
     """The name of a transaction that a node has begun, the same on each of its shards.
 
     With spider_internal_xa_id_type=1, `gtrid` is the node's thread and query in hexadecimal digits,
-    and `bqual` its server id, which each process of a node draws at random. So a name is used once.
+    and `bqual` its server id, which each process of a node generates. So a name is used once.
     """
 
     gtrid: bytes

@@ -82,7 +82,7 @@ async def test_a_transaction_over_two_shards_is_atomic_though_a_shard_or_a_node_
             await stuck.rows(f"XA COMMIT {hung.xid}", seconds=10)
         reasons = [one["reason"] for one in (await one.cluster.list(EVENTS, namespace=one.namespace)).items]
         assert "TransactionResolved" in reasons
-        await nodes_use_new_names(shop)
+        await a_restarted_node_has_another_server_id(shop)
 
 
 async def killed_before_its_commit(shop):
@@ -130,7 +130,7 @@ async def nothing_is_prepared(shop):
     return True
 
 
-async def nodes_use_new_names(shop):
+async def a_restarted_node_has_another_server_id(shop):
     """A restarted node counts threads and queries from 1 again; its server id is another one."""
     [(name, address)] = (await shop.pods()).items()
     secret = await shop.cluster.get(SECRETS, "shop-proxy", namespace=shop.namespace)
