@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.commands import cluster_options, with_cluster
 from operatorkit.errors import InputError
 from operators.attestation.cli_keys import keygen, sign
 from operators.attestation.cli_policies import backstop, import_, policy
@@ -253,34 +254,17 @@ def verify(
 
 @command.command("explain")
 @click.argument("image")
-@click.option(
-    "--namespace",
-    "-n",
-    default="default",
-    show_default=True,
-    metavar="NAME",
-    help="Namespace of the Pod.",
-)
-@click.option(
-    "--kubeconfig", metavar="FILE", help="Path of the kubeconfig; by default $KUBECONFIG."
-)
-@click.option(
-    "--context", metavar="NAME", help="Context of the kubeconfig; by default the current one."
-)
-def explain(image: str, namespace: str, kubeconfig: str | None, context: str | None) -> None:
+@cluster_options
+def explain(image: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
     """Show which policies apply to an image, which attestations are missing, and how to fix that.
 
-    The exit code is 1 if the image would be denied.
+    The exit code is 1 if a Pod with the image would be denied in the namespace.
     """
-    from operatorkit.cluster import LiveCluster, load_config
 
-    config = load_config(kubeconfig, context)
+    async def work(api: ClusterAPI, where: str) -> bool:
+        return await _explain(api, image, where)
 
-    async def run() -> bool:
-        async with LiveCluster(config) as api:
-            return await _explain(api, image, namespace)
-
-    if not asyncio.run(run()):
+    if not with_cluster(kubeconfig, context, namespace, work):
         sys.exit(1)
 
 

@@ -14,17 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from operatorkit.commands import cluster_options, output_option, with_cluster
 from operatorkit.errors import InputError
 from operators.mysql_sharding.cli_backups import backup, restore
-from operators.mysql_sharding.cli_cluster import (
-    JSON,
-    cluster_options,
-    output_option,
-    read_cluster,
-    read_object,
-    read_shard,
-    with_cluster,
-)
+from operators.mysql_sharding.cli_objects import JSON, read_cluster, read_object, read_shard
 
 if TYPE_CHECKING:
     from operatorkit.cluster import ClusterAPI

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from operatorkit.commands import cluster_options, with_cluster
 from operatorkit.errors import InputError
-from operators.mysql_sharding.cli_cluster import cluster_options, read_cluster, with_cluster
+from operators.mysql_sharding.cli_objects import read_cluster
 
 if TYPE_CHECKING:
     from operatorkit.cluster import ClusterAPI

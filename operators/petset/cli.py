@@ -5,9 +5,8 @@ What belongs here: options, requests, and what is printed. What does not: decisi
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from operatorkit.clock import SYSTEM_CLOCK
+from operatorkit.commands import cluster_options, output_option, with_cluster
 from operatorkit.errors import InputError, NotFound
 
 if TYPE_CHECKING:
@@ -35,50 +35,10 @@ def command() -> None:
     """Inspect PetSets and control their rollouts."""
 
 
-def _cluster_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options by which a cluster and a namespace are found."""
-    options = [
-        click.option(
-            "--kubeconfig", metavar="FILE", help="Path of the kubeconfig; by default $KUBECONFIG."
-        ),
-        click.option(
-            "--context",
-            metavar="NAME",
-            help="Context of the kubeconfig; by default the current one.",
-        ),
-        click.option(
-            "--namespace", "-n", metavar="NAME", help="Namespace; by default that of the context."
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def _with_cluster(
-    kubeconfig: str | None,
-    context: str | None,
-    namespace: str | None,
-    work: Callable[[ClusterAPI, str], Awaitable[T]],
-) -> T:
-    """Run `work` with a client and the namespace that is meant."""
-    from operatorkit.cluster import LiveCluster, load_config
-
-    config = load_config(kubeconfig, context)
-
-    async def run() -> T:
-        async with LiveCluster(config) as api:
-            return await work(api, namespace or config.namespace or "default")
-
-    return asyncio.run(run())
-
-
 @command.command("plan")
 @click.argument("target", metavar="NAME|FILE")
-@_cluster_options
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
-)
+@cluster_options
+@output_option
 def plan_command(
     target: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str
 ) -> None:
@@ -99,7 +59,7 @@ def plan_command(
         pets = await _merged(api, name, where, wanted)
         return describe(pets, await _observe_live(api, pets))
 
-    lines = _with_cluster(kubeconfig, context, namespace, work)
+    lines = with_cluster(kubeconfig, context, namespace, work)
     if output == "json":
         click.echo(json.dumps(lines))
         return
@@ -111,10 +71,8 @@ def plan_command(
 
 @command.command("history")
 @click.argument("name")
-@_cluster_options
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
-)
+@cluster_options
+@output_option
 def history(
     name: str, kubeconfig: str | None, context: str | None, namespace: str | None, output: str
 ) -> None:
@@ -134,7 +92,7 @@ def history(
             for revision in await _revisions(api, pets)
         ]
 
-    rows = _with_cluster(kubeconfig, context, namespace, work)
+    rows = with_cluster(kubeconfig, context, namespace, work)
     if output == "json":
         click.echo(json.dumps(rows))
         return
@@ -153,7 +111,7 @@ def history(
     metavar="REVISION",
     help="Number or name of the revision; by default the one before the newest.",
 )
-@_cluster_options
+@cluster_options
 def rollback(
     name: str, to: str | None, kubeconfig: str | None, context: str | None, namespace: str | None
 ) -> None:
@@ -179,12 +137,12 @@ def rollback(
         )
         return f"petset.{PetSet.api_resource().group}/{name} rolled back to {revision['metadata']['name']}"
 
-    click.echo(_with_cluster(kubeconfig, context, namespace, work))
+    click.echo(with_cluster(kubeconfig, context, namespace, work))
 
 
 @command.command("restart")
 @click.argument("name")
-@_cluster_options
+@cluster_options
 def restart(name: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
     """Recreate all members of a PetSet in the order of an update."""
 
@@ -201,7 +159,7 @@ def restart(name: str, kubeconfig: str | None, context: str | None, namespace: s
         )
         return f"petset.{PetSet.api_resource().group}/{name} restarted"
 
-    click.echo(_with_cluster(kubeconfig, context, namespace, work))
+    click.echo(with_cluster(kubeconfig, context, namespace, work))
 
 
 _timeout_option = click.option(
@@ -219,7 +177,7 @@ _timeout_option = click.option(
     "--print", "printed", is_flag=True, help="Print the PetSet as YAML and change nothing."
 )
 @_timeout_option
-@_cluster_options
+@cluster_options
 def adopt(
     name: str,
     printed: bool,
@@ -243,7 +201,7 @@ def adopt(
         async for line in lines:
             click.echo(line)
 
-    _with_cluster(kubeconfig, context, namespace, work)
+    with_cluster(kubeconfig, context, namespace, work)
 
 
 def _deadline(seconds: float) -> Deadline:
@@ -281,7 +239,7 @@ async def _print_pet_set(api: ClusterAPI, name: str, where: str) -> None:
     help="--no-wait: do not wait for the controllers; the StatefulSet keeps the strategy OnDelete.",
 )
 @_timeout_option
-@_cluster_options
+@cluster_options
 def release(
     name: str,
     to_statefulset: bool,
@@ -313,7 +271,7 @@ def release(
         ]:
             click.echo(line)
 
-    _with_cluster(kubeconfig, context, namespace, work)
+    with_cluster(kubeconfig, context, namespace, work)
 
 
 # What is read ---------------------------------------------------------------------------------------------------------
