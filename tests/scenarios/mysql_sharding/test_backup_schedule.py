@@ -14,6 +14,7 @@ pytest.importorskip("asyncmy", reason="needs the driver: pip install operatorkit
 pytest.importorskip("cronsim", reason="needs the times of schedules: pip install operatorkit[mysql]")
 
 from operators.mysql_sharding import MysqlBackup, MysqlCluster, app
+from operators.mysql_sharding.backup.pods import LABEL_PRUNES
 
 CLUSTERS, BACKUPS = MysqlCluster.api_resource(), MysqlBackup.api_resource()
 FIRST = datetime.now(UTC).replace(hour=3, minute=0, second=0, microsecond=0) + timedelta(days=2)
@@ -148,6 +149,21 @@ async def test_the_oldest_backups_are_deleted_after_their_data(world):
     await world.has(name_of(1))
     await world.status("BackupReady", "BackupCompleted")
     assert "BackupDeleted" in await world.events()
+
+
+async def test_pods_that_delete_backups_of_another_cluster_stay(world):
+    """Of shop-eu, say, in the same namespace: their label is the same, their owner is not."""
+    pod = {
+        "metadata": {"name": "prune-shop-eu-1", "labels": {LABEL_PRUNES: "shop-eu-1"}},
+        "spec": {"containers": [{"name": "prune", "image": "a"}]},
+    }
+    await world.cluster.create(PODS, pod, namespace=world.namespace)
+    await world.create(retention={"completed": 1})
+    await world.pass_hours(6)
+    await world.has(name_of(0))
+    await world.running.idle()
+    found = await world.cluster.get(PODS, "prune-shop-eu-1", namespace=world.namespace)
+    assert "deletionTimestamp" not in found["metadata"]
 
 
 async def test_a_schedule_that_is_none_is_denied_with_its_field(world):
