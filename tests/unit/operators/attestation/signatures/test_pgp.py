@@ -12,7 +12,13 @@ from operators.attestation.signatures import Rejected, Rejection, SignedBytes, V
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
-NOW = datetime.now(UTC)
+
+
+def now():
+    """Return the time, as the signers have it: keys and signatures are made while the tests run."""
+    return datetime.now(UTC)
+
+
 SIMPLE = (
     '{"critical":{"identity":{"docker-reference":"gcr.io/app"},"image":{"docker-manifest-digest":"%s"},'
     '"type":"atomic container signature"},"optional":{}}'
@@ -23,19 +29,19 @@ def key(public, name="qa", **more):
     return VerificationKey(id=name, type="PGP", public_key=public, **more)
 
 
-def rejected(signature, *keys, payload=b"", now=NOW):
-    result = verify(SignedBytes(signature, payload), keys, now)
+def rejected(signature, *keys, payload=b"", at=None):
+    result = verify(SignedBytes(signature, payload), keys, at or now())
     assert isinstance(result, Rejected), result
     return result.reason
 
 
 def test_a_clearsigned_digest_is_a_statement_by_its_key(clearsigned, signer, gpg):
-    result = verify(SignedBytes(clearsigned), [key(signer)], NOW)
+    result = verify(SignedBytes(clearsigned), [key(signer)], now())
     assert isinstance(result, Verified), result
     assert (result.statement.digest, result.statement.name) == (DIGEST, None)
     assert (result.key_id, result.fingerprint) == ("qa", gpg.fingerprint("qa"))
     assert result.signed_at is not None
-    assert abs(NOW - result.signed_at) < timedelta(minutes=10)
+    assert abs(now() - result.signed_at) < timedelta(minutes=10)
 
 
 FORMS = [
@@ -63,7 +69,7 @@ FORMS = [
 def test_each_form_of_payload_is_read_from_each_kind_of_signature(gpg, signer, options, text, name):
     signature = gpg.sign("qa", text.encode(), *options)
     payload = text.encode() if "--detach-sign" in options else b""
-    result = verify(SignedBytes(signature, payload), [key(signer)], NOW)
+    result = verify(SignedBytes(signature, payload), [key(signer)], now())
     assert isinstance(result, Verified), result
     assert (result.statement.digest, result.statement.name) == (DIGEST, name)
 
@@ -72,14 +78,14 @@ def test_each_form_of_payload_is_read_from_each_kind_of_signature(gpg, signer, o
 def test_keys_of_other_algorithms_are_verified_too(gpg, kind):
     public = gpg.new_key(f"alg-{kind}", kind=kind)
     signature = gpg.sign(f"alg-{kind}", DIGEST.encode(), "--clearsign")
-    assert isinstance(verify(SignedBytes(signature), [key(public)], NOW), Verified)
+    assert isinstance(verify(SignedBytes(signature), [key(public)], now()), Verified)
 
 
 def test_windows_line_ends_and_a_comment_change_nothing(clearsigned, signer):
     windows = clearsigned.replace(b"\n", b"\r\n")
     comment = clearsigned.replace(b"SIGNATURE-----\n\n", b"SIGNATURE-----\nComment: x\n\n", 1)
     for signature in (windows, comment, b"\n " + clearsigned + b"\n\n"):
-        assert isinstance(verify(SignedBytes(signature), [key(signer)], NOW), Verified)
+        assert isinstance(verify(SignedBytes(signature), [key(signer)], now()), Verified)
 
 
 CHANGES = {
@@ -147,7 +153,7 @@ def test_another_key_is_not_this_one_whatever_the_signature_says(clearsigned, gp
 
 def test_each_key_is_tried(clearsigned, signer, gpg):
     stranger = gpg.new_key("stranger-2")
-    result = verify(SignedBytes(clearsigned), [key(stranger, name="../../x"), key(signer, name="qa")], NOW)
+    result = verify(SignedBytes(clearsigned), [key(stranger, name="../../x"), key(signer, name="qa")], now())
     assert isinstance(result, Verified)
     assert result.key_id == "qa"
 
@@ -199,18 +205,18 @@ def test_a_revoked_key_proves_nothing(gpg, tmp_path):
 
 def test_the_authority_can_end_a_key_by_itself(clearsigned, signer):
     hour = timedelta(hours=1)
-    for ended in ({"revoked_at": NOW - hour}, {"not_after": NOW - hour}, {"not_before": NOW + hour}):
+    for ended in ({"revoked_at": now() - hour}, {"not_after": now() - hour}, {"not_before": now() + hour}):
         assert rejected(clearsigned, key(signer, **ended)) == Rejection.KEY_NOT_VALID
-    fine = key(signer, revoked_at=NOW + hour, not_after=NOW + hour, not_before=NOW - hour)
-    assert isinstance(verify(SignedBytes(clearsigned), [fine], NOW), Verified)
+    fine = key(signer, revoked_at=now() + hour, not_after=now() + hour, not_before=now() - hour)
+    assert isinstance(verify(SignedBytes(clearsigned), [fine], now()), Verified)
 
 
 def test_an_expired_signature_and_one_from_the_future_prove_nothing(gpg, signer):
     ending = gpg.sign("qa", DIGEST.encode(), "--default-sig-expire", "1d", "--clearsign")
-    assert isinstance(verify(SignedBytes(ending), [key(signer)], NOW), Verified)
-    later = NOW + timedelta(days=2)
-    assert rejected(ending, key(signer), now=later) == Rejection.SIGNATURE_EXPIRED
-    assert rejected(ending, key(signer), now=NOW - timedelta(days=2)) == Rejection.SIGNATURE_EXPIRED
+    assert isinstance(verify(SignedBytes(ending), [key(signer)], now()), Verified)
+    later = now() + timedelta(days=2)
+    assert rejected(ending, key(signer), at=later) == Rejection.SIGNATURE_EXPIRED
+    assert rejected(ending, key(signer), at=now() - timedelta(days=2)) == Rejection.SIGNATURE_EXPIRED
 
 
 @pytest.mark.parametrize("option", ["--clearsign", "--sign", "--detach-sign"])
@@ -263,6 +269,6 @@ def test_mutants_of_signatures_prove_nothing_but_what_was_signed(gpg, signer, cl
     from fuzz.attestation import run
 
     originals = [clearsigned, gpg.sign("qa", (SIMPLE % DIGEST).encode(), "--sign")]
-    outcome = run(originals, [key(signer)], DIGEST, random.Random(1), count=400, now=NOW)
+    outcome = run(originals, [key(signer)], DIGEST, random.Random(1), count=400, now=now())
     assert outcome.wrong == []
     assert outcome.rejected > 300
