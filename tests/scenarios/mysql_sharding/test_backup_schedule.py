@@ -63,8 +63,12 @@ class World:
         """Write the status of a backup, as its pods would let the operator do."""
         shards = [{"shard": "shop0", "member": "shop0-0", "completedAt": self.clock.now().isoformat()}]
         status = {"phase": phase, "path": f"shop/{name}", "shards": shards if phase == "Completed" else []}
+        await self.write(BACKUPS, name, status)
+
+    async def write(self, resource, name, status):
+        """Change the status of an object."""
         await self.cluster.patch(
-            BACKUPS, name, {"status": status}, patch_type="merge", namespace=self.namespace, subresource="status"
+            resource, name, {"status": status}, patch_type="merge", namespace=self.namespace, subresource="status"
         )
 
     async def status(self, type_, reason):
@@ -164,6 +168,30 @@ async def test_pods_that_delete_backups_of_another_cluster_stay(world):
     await world.running.idle()
     found = await world.cluster.get(PODS, "prune-shop-eu-1", namespace=world.namespace)
     assert "deletionTimestamp" not in found["metadata"]
+
+
+async def test_a_backup_waits_while_a_bucket_moves(world):
+    """The bucket is on two shards then: a restore could not tell which of them has its rows."""
+    await world.create(suspend=True)
+    began = FIRST.isoformat()
+    move = {"number": 1, "bucket": 7, "source": 0, "target": 1, "tables": "a", "startedAt": began}
+    reshard = {"step": "Moving", "shards": 2, "total": 1, "startedAt": began, "move": move}
+    await world.write(CLUSTERS, "shop", {"reshard": reshard})
+    body = MysqlBackup(metadata={"name": "now"}, spec={"cluster": "shop", "destination": {"claim": "backups"}})
+    await world.cluster.create(BACKUPS, body.write(), namespace=world.namespace)
+
+    async def waits(why):
+        found = await world.cluster.get(BACKUPS, "now", namespace=world.namespace)
+        status = found.get("status") or {}
+        [condition] = status.get("conditions") or [{}]
+        assert status.get("phase") == "Pending", status
+        assert (why in condition.get("message", "")) is True, condition
+        return True
+
+    await eventually(lambda: waits("bucket 7 is being moved to another shard"), timeout=30)
+    await world.write(CLUSTERS, "shop", {"reshard": None})
+    await world.pass_hours(1)
+    await eventually(lambda: waits("shop0"), timeout=30, message="it waits for the shard itself")
 
 
 async def test_a_schedule_that_is_none_is_denied_with_its_field(world):
