@@ -19,7 +19,7 @@ from operatorkit.kinds import CLUSTER_ROLES, CONFIG_MAPS, DEPLOYMENTS, JOBS, NAM
 from operatorkit.names import ANNOTATION_OWNER, ANNOTATION_PRUNE, LABEL_OWNER_UID
 from operatorkit.resource import ObjectMeta
 from operatorkit.testing import eventually
-from operatorkit.testing.running import install_crds, running
+from operatorkit.testing.running import install_crds, remove_finalizers, running
 
 
 class PlanSpec(Model):
@@ -400,6 +400,7 @@ async def elsewhere(world):
     name = f"{world.namespace}-far"
     await world.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
+    await remove_finalizers(spreading(name), world, world.namespace)
     await world.delete(NAMESPACES, name)
 
 

@@ -15,7 +15,7 @@ from operatorkit.clock import SYSTEM_CLOCK
 from operatorkit.cluster import LiveCluster, PatchType, load_config
 from operatorkit.names import ApiResource
 from operatorkit.testing import eventually
-from operatorkit.testing.running import install_crds, running
+from operatorkit.testing.running import install_crds, remove_finalizers, running
 from operators.petset import PetSet, app
 
 PODS = ApiResource("", "v1", "Pod", "pods", namespaced=True)
@@ -152,4 +152,5 @@ async def sets(cluster, nodes, controlplane, tmp_path):
             stateful.engine = await stack.enter_async_context(running(app, api, **options))
             yield stateful
 
-    return at_work
+    yield at_work
+    await remove_finalizers(app, cluster, cluster.namespace)

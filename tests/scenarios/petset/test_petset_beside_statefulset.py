@@ -16,7 +16,7 @@ import pytest
 from scenarios.petset.pairs import Recorder, Side
 from scenarios.petset.scripts import IMPROVEMENTS, SCRIPTS, TOPICS
 
-from operatorkit.testing.running import install_crds, running
+from operatorkit.testing.running import install_crds, remove_finalizers, running
 from operators.petset import PetSet, app
 
 RECORDS = Path(__file__).with_name("statefulset.json")
@@ -45,6 +45,7 @@ async def test_a_pet_set_does_what_a_stateful_set_does(cluster, nodes, is_real, 
             _run_all(cluster, recorder, "PetSet", scripts),
             _run_all(cluster, recorder, "StatefulSet", scripts if is_real else {}),
         )
+    await remove_finalizers(app, cluster, cluster.namespace)
     if RECORDING and is_real:
         new = {f"{topic}: {name}": record for name, record in theirs.items() if not isinstance(record, str)}
         whole = {**recorded(), **new}
