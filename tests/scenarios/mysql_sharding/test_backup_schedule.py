@@ -81,9 +81,15 @@ class World:
 
         return await eventually(is_so, timeout=30, message=f"{type_} is {reason}")
 
-    async def events(self):
-        found = (await self.cluster.list(EVENTS, namespace=self.namespace)).items
-        return {one["reason"] for one in found}
+    async def reported(self, reason):
+        """Wait for an Event: they are written beside the status, and may come later."""
+
+        async def is_so():
+            found = (await self.cluster.list(EVENTS, namespace=self.namespace)).items
+            assert reason in {one["reason"] for one in found}
+            return True
+
+        await eventually(is_so, timeout=30, message=f"an Event {reason}")
 
 
 @pytest.fixture
@@ -108,7 +114,7 @@ async def test_backups_follow_the_schedule_and_a_running_one_holds_back_the_next
     await world.status("BackupReady", "BackupCompleted")
     await world.end(name_of(3), "Failed")
     await world.status("BackupReady", "BackupFailed")
-    assert "BackupScheduled" in await world.events()
+    await world.reported("BackupScheduled")
 
 
 async def test_a_time_that_was_missed_by_more_than_the_deadline_is_reported_and_left_out(world):
@@ -116,12 +122,7 @@ async def test_a_time_that_was_missed_by_more_than_the_deadline_is_reported_and_
     await world.pass_hours(7)
     change = {"spec": {"backup": {"suspend": False}}}
     await world.cluster.patch(CLUSTERS, "shop", change, patch_type="merge", namespace=world.namespace)
-
-    async def reported():
-        assert "BackupMissed" in await world.events()
-        return True
-
-    await eventually(reported, timeout=30)
+    await world.reported("BackupMissed")
     assert await world.backups() == []
     await world.pass_hours(23)
     await world.has(name_of(1))
@@ -152,7 +153,7 @@ async def test_the_oldest_backups_are_deleted_after_their_data(world):
     )
     await world.has(name_of(1))
     await world.status("BackupReady", "BackupCompleted")
-    assert "BackupDeleted" in await world.events()
+    await world.reported("BackupDeleted")
 
 
 async def test_pods_that_delete_backups_of_another_cluster_stay(world):
