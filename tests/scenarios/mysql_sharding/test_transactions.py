@@ -80,8 +80,13 @@ async def test_a_transaction_over_two_shards_is_atomic_though_a_shard_or_a_node_
         assert await hung.rows() == [0, 0], "no shard had committed it"
         with pytest.raises(SqlError):
             await stuck.rows(f"XA COMMIT {hung.xid}", seconds=10)
-        reasons = [one["reason"] for one in (await one.cluster.list(EVENTS, namespace=one.namespace)).items]
-        assert "TransactionResolved" in reasons
+
+        async def reported():
+            found = (await one.cluster.list(EVENTS, namespace=one.namespace)).items
+            assert "TransactionResolved" in {each["reason"] for each in found}
+            return True
+
+        await eventually(reported, timeout=30)
         await a_restarted_node_has_another_server_id(shop)
 
 
