@@ -28,10 +28,12 @@ __all__ = ["cluster_options", "output_option", "with_cluster"]
 
 T = TypeVar("T")
 
-output_option = click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
-)
-"""Option -o or --output: `text`, the default, or `json`; the argument `output` of the function."""
+def output_option(function: Callable[..., None]) -> Callable[..., None]:
+    """Add -o and --output: `text`, the default, or `json`; the argument `output` of the function."""
+    option = click.option(
+        "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
+    )
+    return option(function)
 
 
 def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
