@@ -28,6 +28,7 @@ __all__ = ["cluster_options", "output_option", "with_cluster"]
 
 T = TypeVar("T")
 
+
 def output_option(function: Callable[..., None]) -> Callable[..., None]:
     """Add -o and --output: `text`, the default, or `json`; the argument `output` of the function."""
     option = click.option(
