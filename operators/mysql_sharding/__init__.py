@@ -16,7 +16,8 @@ and volumes, which are PetSets.
     backup             backups, restores, and copies of a member's data
     proxy              one address for all shards: tables in buckets, and the nodes that find them
     reshard            buckets that move to other shards
-    cli                operatorkit mysql
+    cli                operatorkit mysql; cli_backups its backup and restore, cli_objects what they read
+    tasks              a task for each shard and each cluster
     revision           what is rolled, and with what members start meanwhile
     rollout_plan       the order of a change within a shard
     rollout_cluster    the order of a change over the shards

@@ -15,7 +15,7 @@ import asyncio
 import base64
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
@@ -54,6 +54,7 @@ from operators.mysql_sharding.steps import (
     Step,
     WaitFor,
 )
+from operators.mysql_sharding.tasks import run_for_each
 
 __all__ = ["run_shards"]
 
@@ -81,25 +82,14 @@ app.index(MysqlDatabase, _EVERY[0], lambda _: _EVERY[1:])
 @app.background
 async def run_shards(world: Background) -> None:
     """Run a task for each shard that there is."""
-    tasks: dict[ObjectKey, asyncio.Task[None]] = {}
-    try:
-        while True:
-            keys = set(world.reader.keys(MysqlDatabase, index=_EVERY, namespace=world.namespace))
-            for key in keys - tasks.keys():
-                shard = _Shard.of(world, key)
-                tasks[key] = asyncio.create_task(shard.run(), name=f"shard {key}")
-            ended = [tasks.pop(key) for key in tasks.keys() - keys]
-            await _end(ended)
-            await world.clock.sleep(_LOOK_SECONDS)
-    finally:
-        await _end(tasks.values())
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
+    await run_for_each(
+        world,
+        MysqlDatabase,
+        _EVERY,
+        lambda key: _Shard.of(world, key).run(),
+        "shard",
+        seconds=_LOOK_SECONDS,
+    )
 
 
 @dataclass(slots=True)

@@ -34,6 +34,7 @@ from operators.mysql_sharding.proxy.objects import LABEL_PROXY, proxy_name
 from operators.mysql_sharding.proxy.resolver import Resolver
 from operators.mysql_sharding.proxy.shards import SchemaBlocked, Schemas, primaries
 from operators.mysql_sharding.sql import Asyncmy, SqlError
+from operators.mysql_sharding.tasks import run_for_each
 
 __all__ = ["Proxies", "run_proxies"]
 
@@ -41,8 +42,8 @@ _log = logging.getLogger("operators.mysql_sharding.proxy")
 
 FIELD_MANAGER: Final = "mysql-sharding-proxy"
 """Of what this loop writes in the status of a cluster, apart from what the reconcile function applies."""
-_EVERY_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.5
+_EVERY_SECONDS: Final = 0.5
 _ERROR_SECONDS: Final = 1.0
 _REPOINT_SECONDS: Final = 3.0
 _INDEX: Final = "proxy"
@@ -143,26 +144,15 @@ def _cluster_key(shard: MysqlDatabase) -> ObjectKey:
 @app.background
 async def run_proxies(world: Background) -> None:
     """Run a task for each cluster that there is."""
-    tasks: dict[ObjectKey, asyncio.Task[None]] = {}
     proxies = world.reader.memory(Proxies)
-    try:
-        while True:
-            keys = set(world.reader.keys(MysqlCluster, index=_ALL, namespace=world.namespace))
-            for key in keys - tasks.keys():
-                one = _Cluster(world, key, proxies)
-                tasks[key] = asyncio.create_task(one.run(), name=f"proxy of {key}")
-            ended = [tasks.pop(key) for key in tasks.keys() - keys]
-            await _end(ended)
-            await world.clock.sleep(_LOOK_SECONDS)
-    finally:
-        await _end(tasks.values())
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
+    await run_for_each(
+        world,
+        MysqlCluster,
+        _ALL,
+        lambda key: _Cluster(world, key, proxies).run(),
+        "proxy of",
+        seconds=_LOOK_SECONDS,
+    )
 
 
 class _Cluster:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, get_args
 
@@ -46,13 +45,14 @@ from operators.mysql_sharding.reshard.plan import (
     next_step,
 )
 from operators.mysql_sharding.sql import Asyncmy, SqlError
+from operators.mysql_sharding.tasks import run_for_each
 
 __all__ = ["run_reshards"]
 
 _log = logging.getLogger("operators.mysql_sharding.reshard")
 
-_EVERY_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.5
+_EVERY_SECONDS: Final = 0.5
 _ERROR_SECONDS: Final = 0.5
 _HOLD_SECONDS: Final = 0.2
 _SWITCHING_SECONDS: Final = 0.02
@@ -71,24 +71,14 @@ app.index(MysqlBackup, _BACKUPS[0], lambda _: _BACKUPS[1:])
 @app.background
 async def run_reshards(world: Background) -> None:
     """Run a task for each cluster that there is."""
-    tasks: dict[ObjectKey, asyncio.Task[None]] = {}
-    try:
-        while True:
-            keys = set(world.reader.keys(MysqlCluster, index=_ALL, namespace=world.namespace))
-            for key in keys - tasks.keys():
-                one = _Reshard(world, key)
-                tasks[key] = asyncio.create_task(one.run(), name=f"reshard of {key}")
-            await _end([tasks.pop(key) for key in tasks.keys() - keys])
-            await world.clock.sleep(_LOOK_SECONDS)
-    finally:
-        await _end(tasks.values())
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
+    await run_for_each(
+        world,
+        MysqlCluster,
+        _ALL,
+        lambda key: _Reshard(world, key).run(),
+        "reshard of",
+        seconds=_LOOK_SECONDS,
+    )
 
 
 class _Reshard:

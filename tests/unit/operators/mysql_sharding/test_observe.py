@@ -1,4 +1,4 @@
-"""Reading a shard of which one member hangs: it delays nobody else, and its failures count."""
+"""Reading a shard of which one member hangs: it delays no other one, and its failures count."""
 
 from __future__ import annotations
 
